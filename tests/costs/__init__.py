@@ -1,0 +1,1 @@
+"""What things cost, in counts that are the same on every machine."""
