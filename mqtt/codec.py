@@ -136,7 +136,7 @@ class Decoder:
             at = pos + 2
             if length > 127:
                 # Two bytes of length cover what devices send; the rest goes the long way.
-                if pos + 3 >= size or data[at] > 127:
+                if pos + 3 >= size or not 0 < data[at] < 128:
                     break
                 length += (data[at] << 7) - 128
                 at += 1
@@ -202,7 +202,7 @@ class Decoder:
             if is_long != (length > 127):
                 break
             if is_long:
-                if data[stop + 2] > 127:
+                if not 0 < data[stop + 2] < 128:
                     break
                 length += (data[stop + 2] << 7) - 128
             body_at = stop + lead_bytes
@@ -244,6 +244,8 @@ class Decoder:
             shift += 7
             if shift > 21:
                 raise PeerError(MALFORMED_PACKET, "remaining length is longer than four bytes")
+        if shift and not byte and self.version == c.V5:
+            raise PeerError(MALFORMED_PACKET, "remaining length is not in its shortest form [MQTT-1.5.5-1]")
         stop = at + length
         if stop - pos > self.packet_bytes_max:
             raise PeerError(

@@ -26,8 +26,10 @@ SLOW_S: Final = 0.4
 """Beyond these the window is larger than the link has become: it shrinks."""
 GAIN_FACTOR: Final = 1.1
 """What a doubled window must bring across to be kept."""
-TRIAL_PAUSE_S: Final = 30.0
-"""Until the next trial after one that brought nothing."""
+TRIAL_PAUSE_S_MIN: Final = 1.0
+"""Until the next trial after one that brought nothing: it may have met a slow moment, of the far disk for example."""
+TRIAL_PAUSE_S_MAX: Final = 30.0
+"""Each trial in a row that brings nothing doubles the pause up to this: a link seldom becomes wider."""
 BASE_BUCKET_S: Final = 30.0
 """The shortest time is that of the last 30 to 60 s: a link by satellite or mobile network changes its delay."""
 COMPACT_AT: Final = 4096
@@ -64,6 +66,7 @@ class Window:
         self._round: tuple[float, int] | None = None
         #: The limit before the trial that runs, and what it brought across in a second.
         self._trial: tuple[int, float] | None = None
+        self._trial_pause_s = TRIAL_PAUSE_S_MIN
         self._no_trial_before_s = 0.0
         self._base_s = self._base_before_s = float("inf")
         self._bucket_at_s = 0.0
@@ -181,7 +184,10 @@ class Window:
             self._trial = None
             if rate < rate_before * GAIN_FACTOR:
                 self.limit_bytes = before
-                self._no_trial_before_s = now_s + TRIAL_PAUSE_S
+                self._no_trial_before_s = now_s + self._trial_pause_s
+                self._trial_pause_s = min(TRIAL_PAUSE_S_MAX, 2 * self._trial_pause_s)
+            else:
+                self._trial_pause_s = TRIAL_PAUSE_S_MIN
         elif latency_s > base_s * SLOW_FACTOR + SLOW_S:
             self.limit_bytes = max(LIMIT_BYTES_MIN, limit * 3 // 4)
         elif (

@@ -39,6 +39,11 @@ class QuorumQueue(Queue):
             [(sequence, counted(message, times + 1), times) for sequence, message, times in entries]
         )
 
+    def came_back(self) -> None:
+        """Other than in a classic queue consumers come before the limit (RabbitMQ, ``rabbit_fifo:checkout``)."""
+        if self.limits is not None:
+            self.dispatch()
+
     def bury(self, entries: list[Entry], reason: str) -> None:
         super().bury([(entry[0], without_count(entry[1]), entry[2]) for entry in entries], reason)
 

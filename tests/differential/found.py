@@ -191,4 +191,11 @@ FOUND: dict[str, list[Operation]] = {
         Call(0, quorum_queue({"x-single-active-consumer": True})),
         Call(0, spec.BasicConsume(queue="~q", consumer_tag="t0", exclusive=True)),
     ],
+    "what comes back to a full quorum queue": [
+        Call(0, quorum_queue({"x-max-length": 0})),
+        Call(0, spec.BasicConsume(queue="~q", consumer_tag="t0")),
+        Publish(0, "", "~q", BasicProperties()),
+        Settle(0, "nack", 0, requeue=True),
+        Settle(0, "nack", 0, requeue=True),
+    ],
 }

@@ -201,6 +201,13 @@ BAD_CONNECTS = [
 
 BAD_PACKETS = [
     Fault("remaining length of five bytes", c.V311, b"\x30\xff\xff\xff\xff\x01", 0x81),
+    Fault("remaining length not in its shortest form [MQTT-1.5.5-1]", c.V5, b"\x30\x85\0\0\x01a\0x", 0x81),
+    Fault(
+        "remaining length not in its shortest form, behind a publish like it [MQTT-1.5.5-1]",
+        c.V5,
+        b"\x30\x9a\x01\0\x01a\0" + b"x" * 150 + b"\x30\x85\0\0\x01a\0x",
+        0x81,
+    ),
     Fault("packet type 0", c.V5, b"\0\0", 0x81),
     Fault("v3 auth", c.V311, b"\xf0\0", 0x81),
     Fault("second connect [MQTT-3.1.0-2]", c.V311, _packet(0x10, _HEAD4 + b"\x02\0\0\0\0"), 0x82),

@@ -51,6 +51,20 @@ def test_a_first_delivery_has_no_count_where_a_first_get_says_0(host: FakeHost) 
     assert counts == [0, None]
 
 
+def test_what_comes_back_is_delivered_before_the_limit_drops_the_rest(host: FakeHost) -> None:
+    made = queue(host, max_length=0)
+    taker = Taker(made, 1)
+    made.add_consumer(taker)
+    made.enqueue(numbered(1))
+    made.dispatch()
+    taker.requeue()
+    made.dispatch()
+    assert [(sequence, times) for sequence, _, times in taker.received] == [(0, 0), (0, 1)]
+    made.remove_consumer(taker)
+    taker.requeue()
+    assert (made.messages, len(taker.received)) == (0, 2)
+
+
 def test_other_queues_see_nothing_of_the_count(host: FakeHost) -> None:
     sent = message()
     made = queue(host)

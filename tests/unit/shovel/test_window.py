@@ -1,5 +1,7 @@
 """The window in flight: order, bounds in bytes, and how it follows the confirm latency."""
 
+import itertools
+
 from edge.core.message import Message
 from shovel.window import LIMIT_BYTES_MAX, LIMIT_BYTES_MIN, LIMIT_BYTES_START, Window, weight
 
@@ -96,10 +98,27 @@ def test_600_ms_of_delay_are_no_ceiling():
     assert (wire.confirmed - before) * weight(entries(0, 1)[0]) / 5 > 0.85 * 5_000_000
 
 
+def test_a_slow_moment_while_it_tries_does_not_keep_it_narrow():
+    window, wire = Window(), Wire(delay_s=0.6, bytes_per_s=5_000_000)
+    while window.limit_bytes == LIMIT_BYTES_START:
+        wire.run(window, 0.1)
+    wire.free_s = wire.now_s + 2.0
+    wire.run(window, 1.5)
+    while window.limit_bytes > LIMIT_BYTES_START:
+        wire.run(window, 0.1)
+    wire.run(window, 10)
+    assert window.limit_bytes >= 8 * LIMIT_BYTES_START
+
+
 def test_a_thin_link_is_not_stuffed():
     window, wire = Window(), Wire(delay_s=0.1, bytes_per_s=100_000)
-    wire.run(window, 300)
-    assert window.limit_bytes <= 2 * LIMIT_BYTES_START
+    limits = []
+    for _ in range(300):
+        wire.run(window, 1)
+        limits.append(window.limit_bytes)
+    assert max(limits) <= 2 * LIMIT_BYTES_START
+    tried = [after > before for before, after in itertools.pairwise(limits)]
+    assert sum(tried) < 20, "trials are half a minute apart when they bring nothing"
 
 
 def test_it_shrinks_when_the_link_becomes_thin():
