@@ -30,6 +30,8 @@ from edge.store.store import Store, encode
 logger = logging.getLogger("edge.topology")
 
 NEXT_QUEUE_ID: Final = ("node", "next-queue-id")
+QUEUE_IDS: Final = 256
+"""Ids that one commit reserves: queues that are never written (reply queues, clean sessions) come and go without one."""
 
 Listener = Callable[[str, object], None]
 """Told of "exchange.created", "exchange.deleted", "binding.created" and "binding.deleted" (names of RabbitMQ's event
@@ -47,7 +49,7 @@ class Topology(QueueHost):
             each.kind: each for each in (Queue, PriorityQueue, QuorumQueue)
         }
         self.listeners: list[Listener] = []
-        self._next_queue_id = 1
+        self._next_queue_id = self._queue_ids_end = 1
         self._exclusive: dict[object, dict[Queue, None]] = {}
 
     # -- start -----------------------------------------------------------------------------------------------------
@@ -60,7 +62,7 @@ class Topology(QueueHost):
                 record = msgspec.msgpack.decode(value, type=records.VHostRecord)
                 vhost.limits, vhost.metadata = record.limits, record.metadata
         saved = (await self.store.records(NEXT_QUEUE_ID[0])).get(NEXT_QUEUE_ID[1])
-        self._next_queue_id = msgspec.msgpack.decode(saved, type=int) if saved else 1
+        self._next_queue_id = self._queue_ids_end = msgspec.msgpack.decode(saved, type=int) if saved else 1
         for value in (await self.store.records(records.EXCHANGE)).values():
             exchange = msgspec.msgpack.decode(value, type=records.ExchangeRecord)
             self.vhosts[exchange.vhost].add_exchange(
@@ -317,7 +319,9 @@ class Topology(QueueHost):
         # not meet the rows of an old one.
         queue_id = self._next_queue_id
         self._next_queue_id += 1
-        self.store.put(*NEXT_QUEUE_ID, encode(self._next_queue_id))
+        if queue_id == self._queue_ids_end:
+            self._queue_ids_end += QUEUE_IDS
+            self.store.put(*NEXT_QUEUE_ID, encode(self._queue_ids_end))
         return queue_id
 
     # -- bindings --------------------------------------------------------------------------------------------------
