@@ -198,4 +198,15 @@ FOUND: dict[str, list[Operation]] = {
         Settle(0, "nack", 0, requeue=True),
         Settle(0, "nack", 0, requeue=True),
     ],
+    "a queue that is declared again with nothing for a value": [
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-message-ttl": 5})),
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-message-ttl": None})),
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-expires": None})),
+    ],
+    "a queue that is declared again with bytes and with tables": [
+        Call(0, spec.QueueDeclare(queue="~q")),
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": b"a"})),
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": {"a": ["b"]}})),
+        Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": ["a"]})),
+    ],
 }

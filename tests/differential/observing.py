@@ -3,7 +3,8 @@
 Left out or replaced is only what tells nothing of a broker's behaviour:
 
 - the prefix that makes the names of a sequence its own, and names that the broker has made up (by order of appearance);
-- the time in ``x-death``, which is the wall clock's.
+- the time in ``x-death``, which is the wall clock's;
+- how an error's text shows an array or a table: an Erlang term, or JSON.
 """
 
 import re
@@ -26,6 +27,7 @@ V = TypeVar("V")
 MARK = "~"
 """Stands in operations and observations for the prefix of the sequence's names."""
 GENERATED = re.compile(r"amq\.(?:gen|ctag)-[\w-]+")
+NESTED = re.compile(r"received (?:the value )?'[\[{].*", re.DOTALL)
 
 
 @dataclass
@@ -52,7 +54,8 @@ class Names:
 
     def plain(self, text: str) -> str:
         """The reverse of ``real``."""
-        return GENERATED.sub(self._generated, text.replace(self.prefix, MARK))
+        text = NESTED.sub("received ...", text.replace(self.prefix, MARK))
+        return GENERATED.sub(self._generated, text)
 
     def _generated(self, match: re.Match[str]) -> str:
         return self.generated.setdefault(match[0], f"generated-{len(self.generated)}")

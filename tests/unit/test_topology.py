@@ -48,6 +48,24 @@ class TestExchanges:
                 {"arguments": {"alternate-exchange": "x"}},
                 "received the value 'x' of type 'longstr' but current is none",
             ),
+            (
+                "alternate-exchange",
+                "topic",
+                {"arguments": {"alternate-exchange": b"x"}},
+                "received the value 'x' of type 'binary' but current is none",
+            ),
+            (
+                "alternate-exchange",
+                "topic",
+                {"arguments": {"alternate-exchange": None}},
+                "received the value 'undefined' of type 'void' but current is none",
+            ),
+            (
+                "alternate-exchange",
+                "topic",
+                {"arguments": {"alternate-exchange": [{"é": True}]}},
+                "received the value '[{\"é\": true}]' of type 'array' but current is none",
+            ),
         ],
     )
     async def test_an_inequivalent_declaration_is_refused_in_rabbitmqs_words(
