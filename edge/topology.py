@@ -31,7 +31,7 @@ logger = logging.getLogger("edge.topology")
 
 NEXT_QUEUE_ID: Final = ("node", "next-queue-id")
 QUEUE_IDS: Final = 256
-"""Ids that one commit reserves: queues that are never written (reply queues, clean sessions) come and go without one."""
+"""Ids that one commit reserves, since queues that are never written (reply queues, clean sessions) cost none."""
 
 Listener = Callable[[str, object], None]
 """Told of "exchange.created", "exchange.deleted", "binding.created" and "binding.deleted" (names of RabbitMQ's event
