@@ -14,6 +14,7 @@ from edge.core.queue import Queue
 from edge.core.table import Int8
 from edge.core.vhost import VHost
 from edge.store import records
+from edge.topology import QUEUE_IDS
 from tests.helpers.brokers import crash, message, numbered, start, stop
 
 
@@ -166,6 +167,19 @@ class TestQueues:
             await broker.store.committed()
             await crash(broker)
         assert seen == sorted(set(seen))
+
+    async def test_queues_that_are_never_written_share_the_commit_that_reserves_their_ids(
+        self, broker: Broker, vhost: VHost
+    ) -> None:
+        await broker.store.committed()
+        commits, seen = broker.store.wear.commits, set[int]()
+        for _ in range(4 * QUEUE_IDS):
+            queue = broker.declare_queue(vhost, "", durable=False)
+            seen.add(queue.id)
+            broker.delete_queue(vhost, queue)
+            await broker.store.committed()
+        assert len(seen) == 4 * QUEUE_IDS
+        assert broker.store.wear.commits - commits == 4
 
     async def test_a_queue_of_the_same_name_begins_empty(self, broker: Broker, vhost: VHost) -> None:
         queue = broker.declare_queue(vhost, "q")
