@@ -97,6 +97,19 @@ def examine(path: Path) -> str | None:
     return None
 
 
+def empty_unmade(path: Path) -> None:
+    """Empty a file that a power cut has left of the very first write: part of a page, and not a byte of it on the disk.
+
+    SQLite takes an empty file for a new store, and one of zeros for none. A store that was ever made has more pages.
+    """
+    try:
+        is_unmade = 0 < path.stat().st_size <= PAGE_BYTES and not any(path.read_bytes())
+    except FileNotFoundError:
+        return
+    if is_unmade and not _with_wal(b"", wal_of(path))[1]:
+        os.truncate(path, 0)
+
+
 def _with_wal(first: bytes, wal_path: Path) -> tuple[bytes, bool]:
     """Page 1 as the log has it, and whether the log has anything."""
     try:

@@ -28,6 +28,7 @@ from edge.store.migrations import sync
 from edge.store.opening import (
     TORN_COMMITS_MAX,
     check_rows,
+    empty_unmade,
     examine,
     finish_replacing,
     is_corruption,
@@ -134,6 +135,7 @@ class Store:
         finish_replacing(path)
         if (loss := set_bad_wal_aside(path)) is not None:
             found.append(loss)
+        empty_unmade(path)
         if (damage := examine(path)) is not None:
             found += await asyncio.to_thread(replace, path, damage)
         self._had_wal = wal_of(path).exists()
