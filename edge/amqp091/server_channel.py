@@ -84,9 +84,13 @@ class ServerChannel:
             if not consumer.queue.deleted:
                 self.broker.cancel(consumer)
         self.consumers.clear()
+        # All of a queue at once, whichever consumer it went to: only then does the queue drop what is too much.
+        unsettled: dict[Queue, list[Entry]] = {}
         for source, entries in self.unacked.take_all():
-            if not source.queue.deleted:
-                source.queue.requeue(entries)
+            unsettled.setdefault(source.queue, []).extend(entries)
+        for queue, entries in unsettled.items():
+            if not queue.deleted:
+                queue.requeue(entries)
 
     def find_queue(self, name: str, permission: str) -> Queue:
         """The queue of this name, or the last declared one for "". Raises BrokerError."""

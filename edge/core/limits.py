@@ -47,26 +47,47 @@ class Limits:
     def enqueue(self, queue: "Queue", messages: list[Message]) -> bool:
         """Append what fits, or all and drop from the head; return whether something waits for a commit."""
         self.refused = NOT_REFUSED
-        if self.overflow != DROP_HEAD:
-            return self._append_what_fits(queue, messages)
-        durable = queue.append(messages)
-        if self._is_over(queue):
-            # What consumers take at once needs no room.
+        append = self._append_and_drop if self.overflow == DROP_HEAD else self._append_what_fits
+        if not queue.has_ttl_of_0() and not any([ends_at_once(message) for message in messages]):
+            return append(queue, messages)
+        # One that ends at once does so before the next one comes, and needs no room then.
+        durable = False
+        for message in messages:
+            durable = append(queue, [message]) or durable
             queue.dispatch()
         return durable
 
-    def trim(self, queue: "Queue") -> None:
-        """Drop ready messages from the head until the rest fits; what is on disk only is dropped when it is read."""
+    def _append_and_drop(self, queue: "Queue", messages: list[Message]) -> bool:
+        durable = queue.append(messages)
+        if self._is_over(queue):
+            # What consumers take at once needs no room; and what is too much goes before what has expired
+            # (``rabbit_amqqueue_process:deliver_or_enqueue``).
+            queue.run(queue.expiry_ms())
+            self.trim(queue, by_arrivals=True)
+            queue.dispatch()
+        return durable
+
+    def trim(self, queue: "Queue", *, by_arrivals: bool = False) -> None:
+        """Drop ready messages from the head until the rest fits; what is on disk only is dropped when it is read.
+
+        ``by_arrivals`` when messages have come one by one: whatever one's coming brings to the head expires before the
+        next one drives it out.
+        """
         if self.overflow != DROP_HEAD or self._is_trimming:
             # Its own dead letters may come back to the queue: they wait for the next round of this loop.
             return
         self._is_trimming = True
         try:
             while queue.ready and self._is_over(queue):
-                count = queue.host.may_dead_letter(queue, queue.ready, self._surplus(queue))
+                count = self._surplus(queue)
+                if by_arrivals:
+                    count = queue.living(count, queue.expiry_ms(), start=1)
+                count = queue.host.may_dead_letter(queue, queue.ready, count)
                 if not count:
                     return
                 queue.drop_head(count, MAXLEN)
+                if by_arrivals:
+                    queue.expire(queue.expiry_ms())
         finally:
             self._is_trimming = False
 
@@ -126,6 +147,11 @@ class Limits:
         queue.count_dropped(REFUSED, len(messages))
         if self.overflow == REJECT_PUBLISH_DLX:
             queue.host.dead_letter(queue, [(-1, message, 0) for message in messages], MAXLEN)
+
+
+def ends_at_once(message: Message) -> bool:
+    """Whether it was published with an expiration of 0: it lives as long as it takes to hand it over."""
+    return 0 < message.expires_at_ms <= message.published_at_ms + 1
 
 
 def with_ttl(messages: list[Message], now_ms: int, ttl_ms: int) -> list[Message]:

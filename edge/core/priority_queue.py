@@ -100,7 +100,6 @@ class PriorityQueue(Queue, QueueHost):
             for lane in self._ordered:
                 if not lane.ready:
                     lane.page_ahead()
-        self._count()
         if self.limits is not None:
             self.limits.trim(self)
         expiring = [
@@ -117,6 +116,7 @@ class PriorityQueue(Queue, QueueHost):
             if lane.messages_ready:
                 # Nobody has room, or its messages are still on the disk: lower ones wait behind them.
                 break
+        self._count()
 
     def pop(self, no_ack: bool) -> Entry | None:
         self.touch()

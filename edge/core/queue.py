@@ -19,7 +19,7 @@ from typing import Final
 from edge.core.consumer import Consumer, Entry
 from edge.core.durability import durability_of
 from edge.core.errors import AccessRefused
-from edge.core.limits import EXPIRED, limits_of, with_ttl
+from edge.core.limits import EXPIRED, ends_at_once, limits_of, with_ttl
 from edge.core.message import Message
 from edge.core.policy import least
 from edge.core.queue_base import QueueBase
@@ -95,7 +95,7 @@ class Queue(QueueBase):
         ends_ms = [
             message.expires_at_ms
             for message in messages
-            if all_end or 0 < message.expires_at_ms <= message.published_at_ms + 1
+            if all_end or ends_at_once(message)
         ]
         if ends_ms:
             # However long it took to come here.
@@ -300,11 +300,12 @@ class Queue(QueueBase):
             if admitted:
                 self.drop_head(admitted, EXPIRED)
 
-    def living(self, count: int, now_ms: int) -> int:
-        """How many of the first ``count`` ready entries stand before the first that has expired."""
-        for living, entry in enumerate(islice(self.ready, count)):
-            if 0 < entry[1].expires_at_ms <= now_ms:
-                return living
+    def living(self, count: int, now_ms: int, *, start: int = 0) -> int:
+        """How many of the first ``count`` ready entries stand before the first, from ``start`` on, that has expired."""
+        if self.has_expiring:
+            for living, entry in enumerate(islice(self.ready, start, count), start):
+                if 0 < entry[1].expires_at_ms <= now_ms:
+                    return living
         return count
 
     def drop_head(self, count: int, reason: str) -> None:

@@ -12,6 +12,12 @@ def quorum_queue(arguments: Table) -> spec.QueueDeclare:
     return spec.QueueDeclare(queue="~q", durable=True, arguments={"x-queue-type": "quorum", **arguments})
 
 
+def limited_queue(arguments: Table) -> spec.QueueDeclare:
+    """What does not stay in ~q comes to ~d."""
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "~d"}
+    return spec.QueueDeclare(queue="~q", arguments={**dead, **arguments})
+
+
 FOUND: dict[str, list[Operation]] = {
     "a passive declaration of the default exchange": [
         Call(0, spec.ExchangeDeclare(passive=True)),
@@ -208,5 +214,35 @@ FOUND: dict[str, list[Operation]] = {
         Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": b"a"})),
         Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": {"a": ["b"]}})),
         Call(0, spec.QueueDeclare(queue="~q", arguments={"x-dead-letter-exchange": ["a"]})),
+    ],
+    "what is too much and at its end at once": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 0})),
+        Publish(0, "", "~q", BasicProperties(expiration="0")),
+    ],
+    "what ends at once in a queue that rejects what does not fit": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 1, "x-message-ttl": 0, "x-overflow": "reject-publish"})),
+        Publish(0, "", "~q", BasicProperties(), count=2),
+    ],
+    "what is dropped before something that has expired": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 2})),
+        Publish(0, "", "~q", BasicProperties()),
+        Publish(0, "", "~q", BasicProperties(expiration="0")),
+        Publish(0, "", "~q", BasicProperties(), count=2),
+    ],
+    "what comes back of two consumers to a full queue when their channel ends": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 0})),
+        Call(0, spec.BasicConsume(queue="~q", consumer_tag="t0")),
+        Call(0, spec.BasicConsume(queue="~q", consumer_tag="t1")),
+        Publish(0, "", "~q", BasicProperties(), count=3),
+    ],
+    "what comes back to a full queue and is over": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 0})),
+        Call(0, spec.BasicConsume(queue="~q", consumer_tag="t0")),
+        Publish(0, "", "~q", BasicProperties(expiration="0"), count=2),
     ],
 }

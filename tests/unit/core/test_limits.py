@@ -24,6 +24,11 @@ def ready(queue: Queue) -> list[int]:
     return [int(entry[1].body) for entry in queue.ready]
 
 
+def reasons(host: FakeHost) -> list[tuple[bytes, str]]:
+    """Each dead message's body, and why."""
+    return [(entry[1].body, reason) for entries, reason in host.dead for entry in entries]
+
+
 def test_a_queue_without_a_limit_has_none(host: FakeHost) -> None:
     assert Queue(host, "/", "q", 1, arguments={"x-overflow": "reject-publish"}).limits is None
 
@@ -127,6 +132,34 @@ class TestDropHead:
         b.enqueue(numbered(1))
         a.enqueue(numbered(1))
         assert (a.messages_ready, b.messages_ready) == (1, 1)
+
+
+class TestExpiring:
+    """The order of ``rabbit_amqqueue_process:deliver_or_enqueue``, message by message."""
+
+    def test_what_is_too_much_is_not_called_expired(self, host: FakeHost) -> None:
+        queue = limited(host, max_length=0)
+        queue.enqueue([message(expires_at_ms=1)])
+        assert reasons(host) == [(b"", "maxlen")]
+
+    @pytest.mark.parametrize("overflow", OVERFLOWS)
+    def test_what_ends_at_once_makes_room_for_the_next_one(self, host: FakeHost, overflow: str) -> None:
+        queue = limited(host, overflow, max_length=1)
+        queue.enqueue([*[message(body=b"%d" % i, expires_at_ms=1) for i in range(2)], message(body=b"2")])
+        assert reasons(host) == [(b"0", "expired"), (b"1", "expired")]
+        assert queue.limits is not None
+        assert (ready(queue), queue.limits.refused) == ([2], [])
+
+    def test_what_comes_to_the_head_of_a_full_queue_expires_before_more_is_dropped(
+        self, host: FakeHost
+    ) -> None:
+        queue = limited(host, max_length=3)
+        ends_at_ms = host.now_ms + 100
+        queue.enqueue([*numbered(1), *[message(body=b"%d" % i, expires_at_ms=ends_at_ms) for i in (1, 2)]])
+        host.now_ms = ends_at_ms
+        queue.enqueue(numbered(2, 3))
+        assert [reason for _, reason in reasons(host)] == ["maxlen", "expired", "expired"]
+        assert ready(queue) == [3, 4]
 
 
 class TestRejectPublish:
