@@ -92,11 +92,7 @@ class Queue(QueueBase):
     def _hand_out_at_once(self, messages: list[Message]) -> None:
         """Some live as long as it takes to hand them over (a TTL of 0): the next turn of the loop is too late."""
         all_end = self.has_ttl_of_0()
-        ends_ms = [
-            message.expires_at_ms
-            for message in messages
-            if all_end or ends_at_once(message)
-        ]
+        ends_ms = [message.expires_at_ms for message in messages if all_end or ends_at_once(message)]
         if ends_ms:
             # However long it took to come here.
             self.run(min(ends_ms) - 1)

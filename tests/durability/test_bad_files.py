@@ -214,28 +214,6 @@ class TestFiles:
         assert "pages are there; it is kept as leveret.db.quarantined-1" in caplog.text
         await stop(broker)
 
-    @pytest.mark.parametrize("size", [512, PAGE_BYTES - 512, PAGE_BYTES])
-    async def test_a_first_write_of_which_nothing_reached_the_disk_leaves_a_new_store(
-        self, tmp_path: Path, size: int
-    ) -> None:
-        (tmp_path / FILE_NAME).write_bytes(bytes(size))
-        broker = await start(tmp_path)
-        assert not broker.store.was_rolled_back
-        broker.declare_queue(broker.vhosts["/"], "q")
-        await stop(broker)
-        assert not list(tmp_path.glob("*quarantined*"))
-        again = await start(tmp_path)
-        assert "q" in again.vhosts["/"].queues
-        await stop(again)
-
-    async def test_a_page_of_zeros_before_a_log_comes_from_the_log(self, tmp_path: Path) -> None:
-        live = await make_store(tmp_path / "live", _keep_copy_with_log)
-        copy = live.parent.with_name("copy")
-        (copy / FILE_NAME).write_bytes(bytes(PAGE_BYTES))
-        broker = await start(copy)
-        assert len(await drain(broker)) + lost_messages(broker) >= MESSAGES - 100
-        await stop(broker)
-
     async def test_a_deleted_log_is_told_from_an_orderly_stop(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
