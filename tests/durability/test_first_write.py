@@ -1,5 +1,7 @@
 """A power cut while a store is made: nothing was there that could be lost, and nothing is reported."""
 
+# ruff: noqa: ASYNC240  # a test's own loop may wait for a small file
+
 import shutil
 from pathlib import Path
 
