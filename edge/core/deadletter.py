@@ -44,11 +44,11 @@ def dead_lettered(queue: "Queue", target: str, message: Message, reason: str, no
     count = mine["count"]
     mine = {**mine, "count": int(count) + 1 if isinstance(count, int) else 1}
     others = [e for e in entries if not (e.get("queue") == queue.name and e.get("reason") == reason)]
-    headers["x-death"] = [mine, *others]
     death = {"exchange": message.exchange, "queue": queue.name, "reason": reason}
-    if not any([f"x-first-death-{name}" in headers for name in death]):
+    if "x-death" not in headers:
         headers |= {f"x-first-death-{name}": value for name, value in death.items()}
     headers |= {f"x-last-death-{name}": value for name, value in death.items()}
+    headers["x-death"] = [mine, *others]
     routing_key = setting(queue, "dead-letter-routing-key")
     if isinstance(routing_key, str):
         headers.pop("CC", None)

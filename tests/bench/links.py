@@ -22,7 +22,8 @@ from tests.helpers.mosquitto import Mosquitto
 
 PREFETCH: Final = 1000
 """RabbitMQ's default for a shovel; Leveret's own is a window that adapts to the link."""
-TO_RABBITMQ: Final = 100_000
+TO_RABBITMQ: Final = 250_000
+"""A backlog of hours rather than of minutes; at 100,000 the few seconds that it takes are in good part a start."""
 TO_OWN_KIND: Final = 200_000
 TIMEOUT_S: Final = 120.0
 _POLL_S: Final = 0.02

@@ -245,4 +245,14 @@ FOUND: dict[str, list[Operation]] = {
         Call(0, spec.BasicConsume(queue="~q", consumer_tag="t0")),
         Publish(0, "", "~q", BasicProperties(expiration="0"), count=2),
     ],
+    "deaths that a publisher made up": [
+        Call(0, spec.QueueDeclare(queue="~d")),
+        Call(0, limited_queue({"x-max-length": 0})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-death": "none"})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-death": []})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-death": None})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-death": [{"queue": "~a", "count": 7}]})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-first-death-queue": "mine"})),
+        Publish(0, "", "~q", BasicProperties(headers={"x-death": [], "x-first-death-queue": "mine"})),
+    ],
 }

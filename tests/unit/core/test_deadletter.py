@@ -147,12 +147,15 @@ def test_carbon_copies_are_routing_keys_that_it_died_with_until_it_gets_one_key(
     assert routing_keys(die(sent, **redirected)) == ["k"]
 
 
-def test_a_first_death_that_is_told_already_stays() -> None:
+def test_the_first_death_is_told_of_a_message_without_x_death_alone() -> None:
     sent = message(properties=encode_properties(BasicProperties(headers={"x-first-death-queue": "mine"})))
-    found = headers(die(sent, "expired"))
-    assert found["x-first-death-queue"] == "mine"
-    assert "x-first-death-reason" not in found
-    assert found["x-last-death-reason"] == "expired"
+    once = die(sent, "expired")
+    twice = die(once, "maxlen", "other")
+    for dead in (once, twice):
+        assert (headers(dead)["x-first-death-queue"], headers(dead)["x-first-death-reason"]) == ("q", "expired")
+    assert headers(twice)["x-last-death-reason"] == "maxlen"
+    made_up = message(properties=encode_properties(BasicProperties(headers={"x-death": []})))
+    assert "x-first-death-queue" not in headers(die(made_up))
 
 
 def test_headers_of_every_type_survive_byte_for_byte() -> None:
