@@ -152,7 +152,10 @@ def test_the_first_death_is_told_of_a_message_without_x_death_alone() -> None:
     once = die(sent, "expired")
     twice = die(once, "maxlen", "other")
     for dead in (once, twice):
-        assert (headers(dead)["x-first-death-queue"], headers(dead)["x-first-death-reason"]) == ("q", "expired")
+        assert (headers(dead)["x-first-death-queue"], headers(dead)["x-first-death-reason"]) == (
+            "q",
+            "expired",
+        )
     assert headers(twice)["x-last-death-reason"] == "maxlen"
     made_up = message(properties=encode_properties(BasicProperties(headers={"x-death": []})))
     assert "x-first-death-queue" not in headers(die(made_up))
