@@ -288,7 +288,7 @@ class Author:
         exchange = self._exchange()
         key = self._choose.one(KEYS if exchange else self._queues)
         properties = self._properties()
-        properties.expiration = str(TTL_MS)
+        properties.expiration, properties.priority = str(TTL_MS), None
         return Publish(self._lane(), exchange, key, properties, then_wait=True)
 
     def _properties(self) -> BasicProperties:
@@ -307,6 +307,9 @@ class Author:
             },
             3,
         )
+        if "expiration" in given:
+            # The row "a message with a TTL and a priority".
+            given.pop("priority", None)
         return BasicProperties(**given)  # type: ignore[arg-type]
 
     def _headers(self) -> Table:
