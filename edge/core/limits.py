@@ -27,7 +27,6 @@ REFUSED: Final = "reject-publish"
 """Why a message never got into the queue."""
 
 NO_LIMIT: Final = 1 << 62
-NOT_REFUSED: list[Message] = []
 
 
 @final
@@ -41,29 +40,35 @@ class Limits:
         self.max_bytes = max_bytes
         self.overflow = overflow
         #: Messages of the last run that were not let in.
-        self.refused: list[Message] = NOT_REFUSED
+        self.refused: list[Message] = []
         self._is_trimming = False
 
     def enqueue(self, queue: "Queue", messages: list[Message]) -> bool:
         """Append what fits, or all and drop from the head; return whether something waits for a commit."""
-        self.refused = NOT_REFUSED
-        append = self._append_and_drop if self.overflow == DROP_HEAD else self._append_what_fits
-        if not queue.has_ttl_of_0() and not any([ends_at_once(message) for message in messages]):
-            return append(queue, messages)
-        # One that ends at once does so before the next one comes, and needs no room then.
-        durable = False
-        for message in messages:
-            durable = append(queue, [message]) or durable
-            queue.dispatch()
+        refused: list[Message] = []
+        if self._fitting(queue, messages, 0) == len(messages):
+            durable = queue.append(messages)
+        elif queue.has_ttl_of_0() or any([ends_at_once(message) for message in messages]):
+            # One that ends at once does so before the next one comes, and needs no room then.
+            durable = False
+            for message in messages:
+                durable = self._append(queue, [message], refused) or durable
+                queue.dispatch()
+        else:
+            durable = self._append(queue, messages, refused)
+        # Only now: what was dead-lettered meanwhile may have come back to this queue.
+        self.refused = refused
         return durable
 
-    def _append_and_drop(self, queue: "Queue", messages: list[Message]) -> bool:
+    def _append(self, queue: "Queue", messages: list[Message], refused: list[Message]) -> bool:
+        if self.overflow != DROP_HEAD:
+            return self._append_what_fits(queue, messages, refused)
         durable = queue.append(messages)
         if self._is_over(queue):
             # What consumers take at once needs no room; and what is too much goes before what has expired
             # (``rabbit_amqqueue_process:deliver_or_enqueue``).
             queue.run(queue.expiry_ms())
-            self.trim(queue, by_arrivals=True)
+            self.trim(queue, by_arrivals=queue.has_expiring)
             queue.dispatch()
         return durable
 
@@ -107,7 +112,7 @@ class Limits:
             return len(queue.ready)
         return count
 
-    def _append_what_fits(self, queue: "Queue", messages: list[Message]) -> bool:
+    def _append_what_fits(self, queue: "Queue", messages: list[Message], refused: list[Message]) -> bool:
         durable = False
         start = 0
         may_deliver = bool(queue.consumers)
@@ -124,6 +129,7 @@ class Limits:
                 continue
             # A smaller one behind it may still fit, unless it is their number that is too high.
             end = len(messages) if queue.messages_ready >= self.max_messages else start + 1
+            refused += messages[start:end]
             self._refuse(queue, messages[start:end])
             start = end
         return durable
@@ -141,9 +147,6 @@ class Limits:
         return end
 
     def _refuse(self, queue: "Queue", messages: list[Message]) -> None:
-        if self.refused is NOT_REFUSED:
-            self.refused = []
-        self.refused += messages
         queue.count_dropped(REFUSED, len(messages))
         if self.overflow == REJECT_PUBLISH_DLX:
             queue.host.dead_letter(queue, [(-1, message, 0) for message in messages], MAXLEN)

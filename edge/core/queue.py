@@ -298,10 +298,9 @@ class Queue(QueueBase):
 
     def living(self, count: int, now_ms: int, *, start: int = 0) -> int:
         """How many of the first ``count`` ready entries stand before the first, from ``start`` on, that has expired."""
-        if self.has_expiring:
-            for living, entry in enumerate(islice(self.ready, start, count), start):
-                if 0 < entry[1].expires_at_ms <= now_ms:
-                    return living
+        for living, entry in enumerate(islice(self.ready, start, count), start):
+            if 0 < entry[1].expires_at_ms <= now_ms:
+                return living
         return count
 
     def drop_head(self, count: int, reason: str) -> None:

@@ -192,6 +192,18 @@ class TestRejectPublish:
         assert queue.limits is not None
         assert (len(taker.received), queue.messages_ready, queue.limits.refused) == (5, 2, run[7:])
 
+    def test_what_comes_back_in_the_middle_of_a_run_does_not_hide_that_another_was_refused(self) -> None:
+        class Circle(FakeHost):
+            def dead_letter(self, queue: Queue, entries: list[object], reason: str) -> None:  # type: ignore[override]
+                queue.enqueue([message(body=b"back")])
+
+        queue = limited(Circle(), "reject-publish", max_length_bytes=10)
+        run = [message(body=b"too large for it"), message(body=b"0", expires_at_ms=1)]
+        queue.enqueue(run)
+        assert queue.limits is not None
+        assert queue.limits.refused == run[:1]
+        assert [entry[1].body for entry in queue.ready] == [b"back"]
+
     def test_dlx_dead_letters_what_is_refused(self, host: FakeHost) -> None:
         queue = limited(host, "reject-publish-dlx", max_length=1)
         run = numbered(3)
