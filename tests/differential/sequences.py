@@ -307,7 +307,7 @@ class Author:
             },
             3,
         )
-        if "expiration" in given:
+        if given.get("expiration") == "0":
             # The row "a message with a TTL and a priority".
             given.pop("priority", None)
         return BasicProperties(**given)  # type: ignore[arg-type]
