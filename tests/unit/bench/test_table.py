@@ -32,7 +32,8 @@ def test_every_load_runs_on_leveret_and_mosquitto(tmp_path: Path, mosquitto: Mos
 
 def test_links_carry_everything(tmp_path: Path) -> None:
     results = Results()
-    to_leveret(results, LEVERET, 0, tmp_path, 0.1)
+    # In full: a tenth is over in 40 ms, and then there is nothing to time on a busy machine.
+    to_leveret(results, LEVERET, 0, tmp_path, 1.0)
     bridge(results, 0, tmp_path, 0.1)
     assert not results.failures
     assert results.brokers(b.LINK) == [LEVERET, MOSQUITTO]
